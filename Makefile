@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 PYTEST := .venv/bin/python -m pytest
 
 .NOTPARALLEL:
-.PHONY: help setup setup-dev run teardown test lint format unit simulation tooling-test lab-test test-faults bench build clean
+.PHONY: help setup setup-dev run teardown test lint format unit simulation tooling-test report-test roles-test lab-test test-truth test-faults bench build clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -34,7 +34,7 @@ run: setup ## the main job: lab, measurement, comparison, report
 teardown: setup ## remove the lab; what was measured stays
 	ansible-playbook playbooks/teardown.yml $(ARGS)
 
-test: setup-dev lint unit simulation tooling-test lab-test ## lint and every test but the long ones (ten minutes)
+test: setup-dev lint unit simulation tooling-test report-test roles-test lab-test ## lint and every test but the long ones (ten minutes)
 
 lint: setup-dev ## every linter; ARGS="ruff mypy" for some
 	tools/lint.sh $(ARGS)
@@ -52,8 +52,17 @@ simulation: setup-dev ## runs whose truth is known: how often a verdict is wrong
 tooling-test: setup-dev ## the built tarball, the set-up, the house rules
 	$(PYTEST) tests/tooling $(ARGS)
 
+report-test: setup-dev ## the report in a headless browser, and its role
+	$(PYTEST) tests/report $(ARGS)
+
+roles-test: setup-dev ## every role alone, as an ops team would use it, and the example for Python
+	$(PYTEST) tests/roles $(ARGS)
+
 lab-test: setup-dev ## tests with real traffic in namespaces
 	$(PYTEST) tests/lab $(ARGS)
+
+test-truth: setup-dev ## labs whose truth is known: equal clusters, a line rate lowered by 2 % (long)
+	$(PYTEST) tests/truth $(ARGS)
 
 test-faults: setup-dev ## kill, cut and fill up while it measures (long)
 	$(PYTEST) tests/faults $(ARGS)

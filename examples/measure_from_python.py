@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the site playbook with ansible-runner, follows it by events and prints what the facts say.
 
-    python examples/measure_from_python.py --work-dir /var/lib/netbench --matrix '{"blocks": 2}'
+python examples/measure_from_python.py --work-dir /var/lib/netbench --matrix '{"blocks": 2}'
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
     facts = measure(args.work_dir.resolve(), args.inventory, variables, args.collections)
     for verdict in facts["verdicts"]:
         print(f"- {verdict}")
-    print(f"report: {facts['run_dir']}/report.html")
+    print(f"report: {facts['directory']}/report.html")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class ActionModule(ActionBase):
             with _orderly_end():
                 return self._run(args, task_vars or {})
         except NetbenchError as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            raise AnsibleActionFail(str(exc)) from None  # Ansible would append the text of every cause
         except Interrupted as exc:
             raise AnsibleActionFail(str(exc)) from None
 
@@ -130,7 +130,8 @@ def _hosts(task_vars: Mapping[str, Any], pattern: str) -> dict[str, Mapping[str,
     names = task_vars["groups"].get(pattern, [])
     if not names:
         raise NetbenchError(
-            f"endpoints is '{pattern}', but the inventory has no such group or it is empty; run the deploy phase first"
+            f"endpoints is '{pattern}', but the inventory has no such group or it is empty; provision the clusters"
+            " first, or name another group"
         )
     return {name: task_vars["hostvars"][name] for name in names}
 

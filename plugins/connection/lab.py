@@ -11,7 +11,7 @@ author: The netbench.cni authors (@netbench)
 description:
   - Enters the network, mount and UTS namespaces of an endpoint that the role P(netbench.cni.lab#role) made on this
     machine, so that every module and C(ansible -m) command works in it.
-  - Commands die with the Ansible process that started them.
+  - Commands die with the Ansible process that started them, however that ends.
   - Inside a lab every command already has root's rights over the lab, so C(become) changes nothing.
 options:
   lab:

@@ -63,11 +63,16 @@ def compare_runs(before: Mapping[str, Any], after: Mapping[str, Any], *, margin:
     try:
         for name, content in (("the input", before), ("after", after)):
             if not isinstance(content, Mapping) or content.get("schema") != results.SCHEMA:
-                raise NetbenchError(f"{name} is not the content of a results.json; it must have schema {results.SCHEMA}")
+                raise NetbenchError(
+                    f"{name} is not the content of a results.json; it must have schema {results.SCHEMA}"
+                )
         compared = comparison.compare_runs(before, after, units.parse_share(margin, "margin"))
     except NetbenchError as exc:
         raise AnsibleFilterError(f"netbench.cni.compare_runs: {exc}") from exc
-    return {**compared, "sentences": [results.run_sentence(each) for each in compared["comparisons"] if each["primary"]]}
+    return {
+        **compared,
+        "sentences": [results.run_sentence(each) for each in compared["comparisons"] if each["primary"]],
+    }
 
 
 def _checked(trials: Any) -> list[dict[str, Any]]:

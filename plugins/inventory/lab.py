@@ -93,8 +93,10 @@ class InventoryModule(BaseInventoryPlugin):
             return
         for group in groups(state):
             inventory.add_group(group)
+        # Several labs in one inventory: the clusters of all of them can be measured.
+        known = inventory.groups["all"].get_vars().get("netbench_clusters", {})
         for name, value in common_vars(state).items():
-            inventory.set_variable("all", name, value)
+            inventory.set_variable("all", name, {**known, **value} if name == "netbench_clusters" else value)
         for host, variables in host_vars(state, state_dir).items():
             inventory.add_host(host)
             for name, value in variables.items():

@@ -42,9 +42,7 @@ class Bench:
     abandoned: threading.Event = field(default_factory=threading.Event)
 
     def chosen(self, cluster: str, scenario: Scenario) -> Chosen:
-        return endpoints.client_and_servers(
-            self.clusters[cluster], self.externals, scenario, self.ingress.get(cluster)
-        )
+        return endpoints.client_and_servers(self.clusters[cluster], self.externals, scenario, self.ingress.get(cluster))
 
     def nodes(self, cluster: str) -> dict[str, Endpoint]:
         """The cluster's nodes and the external endpoints, which count as nodes of their own."""

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import statistics
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -45,6 +46,7 @@ from ansible_collections.netbench.cni.plugins.plugin_utils.trial_runner import r
 TRIAL_OVERHEAD_SECONDS = 0.1
 SAMPLE_INTERVAL_SECONDS = 0.2
 _SPEED_PROBES = 5
+_SPEED_PROBES_DEADLINE = 20.0
 _LOCK_WAIT_SECONDS = 10.0
 _SAMPLER_MARGIN_SECONDS = 3600.0
 
@@ -189,9 +191,17 @@ def _speed(watch: MachineWatch) -> float:
     """The CPU seconds of the machine's speed probe while nothing runs, the median of a few."""
     for _probe in range(_SPEED_PROBES):
         watch.probe()
-    watch.refresh()
-    probes = sampling.parse_spool(watch.lines(0.0, float("inf"))).probes
-    return statistics.median(probe.probe_seconds for probe in probes)
+    deadline = time.monotonic() + _SPEED_PROBES_DEADLINE
+    while time.monotonic() < deadline and not watch.failure:
+        watch.refresh()
+        probes = sampling.parse_spool(watch.lines(0.0, float("inf"))).probes
+        if len(probes) == _SPEED_PROBES:
+            return statistics.median(probe.probe_seconds for probe in probes)
+        time.sleep(0.02)
+    raise NetbenchError(
+        f"machine {watch.machine}: its sampler did not answer within {_SPEED_PROBES_DEADLINE:.0f} s"
+        f" ({watch.failure or 'it runs'}); see whether the machine is overloaded"
+    )
 
 
 def _look_where_flows_go(bench: Bench, request: Request, manifest: Manifest, progress: Progress) -> None:

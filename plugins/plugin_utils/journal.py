@@ -65,7 +65,9 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _locked(path.parent / ".lock", lock_wait_seconds)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise NetbenchError(
+                f"the run directory {path.parent} cannot be written ({error.strerror}); choose another, or mend that"
+            ) from error
         try:
             return cls._opened(path, digest, resume, lock)
         except BaseException:

@@ -48,8 +48,10 @@ _ALL = (
     Metric("server_node_cpu_cores", "cores", False, True),
     Metric("server_node_softirq_cores", "cores", False, False),
     Metric("ingress_node_cpu_cores", "cores", False, True),
+    Metric("ingress_node_softirq_cores", "cores", False, False),
     Metric("client_node_memory_bytes", "bytes", False, True),
     Metric("server_node_memory_bytes", "bytes", False, True),
+    Metric("ingress_node_memory_bytes", "bytes", False, True),
     Metric("ingress_node_rx_bits_per_second", "bits_per_second", None, True),
     Metric("ingress_node_tx_bits_per_second", "bits_per_second", None, True),
 )

@@ -99,7 +99,8 @@ def _cluster_orders(matrix: Matrix, scenario: str) -> list[tuple[str, ...]]:
 
 
 def _shuffled(values: Iterable[T], rng: random.Random) -> list[T]:
-    return [value for _draw, _place, value in sorted((rng.random(), place, value) for place, value in enumerate(values))]
+    drawn = [(rng.random(), place, value) for place, value in enumerate(values)]
+    return [value for _draw, _place, value in sorted(drawn)]
 
 
 def _stems(matrix: Matrix) -> dict[tuple[str, str], str]:

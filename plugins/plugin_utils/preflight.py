@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from ansible_collections.netbench.cni.plugins.plugin_utils import iperf3_command, iperf3_result
 from ansible_collections.netbench.cni.plugins.plugin_utils.bench import Bench
 from ansible_collections.netbench.cni.plugins.plugin_utils.endpoints import TARGET_PORT, Chosen
-from ansible_collections.netbench.cni.plugins.plugin_utils.executor import DeadlineExceeded, Executor
+from ansible_collections.netbench.cni.plugins.plugin_utils.executor import NOT_FOUND, DeadlineExceeded, Executor
 from ansible_collections.netbench.cni.plugins.plugin_utils.iperf3_session import (
     Broken,
     Servers,
@@ -41,8 +42,10 @@ def iperf3_versions(executors: Mapping[str, Executor], pool: ThreadPoolExecutor)
 
     def version(host: str) -> tuple[int, ...]:
         answer = executors[host].run(["iperf3", "--version"], deadline_seconds=_DEADLINE)
+        if answer.rc == NOT_FOUND:
+            raise NetbenchError(f"endpoint {host} has no iperf3; install it there")
         if answer.rc:
-            why = answer.stderr.strip() or answer.stdout.strip()
+            why = " ".join((answer.stderr or answer.stdout).split()) or f"exit code {answer.rc}"
             raise NetbenchError(f"endpoint {host} has no working iperf3 ({why}); install it there")
         return iperf3_command.parse_version(answer.stdout)
 
@@ -98,8 +101,7 @@ def check_paths(bench: Bench) -> None:
 
     It uses the scenarios' socket buffers and congestion control, so that an endpoint that refuses them is found, and
     fills neighbour, forwarding and connection tracking tables before anything is measured. Raises NetbenchError when
-    iperf3 refuses, and when the two ends connect and no data gets through, as with a path MTU that swallows large
-    packets.
+    iperf3 refuses, and when no data gets through, as with a path MTU that swallows large packets.
     """
     for cluster in bench.matrix.clusters:
         seen = set()
@@ -117,35 +119,48 @@ def check_paths(bench: Bench) -> None:
 
 
 def _check_path(bench: Bench, path: str, traffic: Traffic, chosen: Chosen) -> None:
-    ends = f"{chosen.client.name} → {chosen.target_address}:{chosen.target_port}"
-    where = f"{path} ({ends})"
-    version = bench.versions[chosen.client.name]
+    where = f"{path} ({chosen.client.name} → {chosen.target_address}:{chosen.target_port})"
+    try:
+        error = _send(bench, traffic, chosen, _PATH_CHECK_BYTES)
+    except Broken as exc:
+        if not isinstance(exc.__cause__, DeadlineExceeded):
+            raise
+        if _gets_through(bench, replace(traffic, length_bytes=1), chosen):
+            raise NetbenchError(
+                f"{where}: small packets get through and large ones do not; lower the MTU of the interfaces to that of"
+                " the path, or let ICMP 'fragmentation needed' through"
+            ) from exc
+        raise NetbenchError(
+            f"{where}: nothing gets through within {_PATH_CHECK_SECONDS:.0f} s; look for a missing route or a firewall"
+        ) from exc
+    if error:
+        raise NetbenchError(f"{where}: iperf3 says: {error}")
+
+
+def _gets_through(bench: Bench, traffic: Traffic, chosen: Chosen) -> bool:
+    try:
+        return not _send(bench, traffic, chosen, 1)
+    except NetbenchError:
+        return False
+
+
+def _send(bench: Bench, traffic: Traffic, chosen: Chosen, size: int) -> str | None:
+    """Sends so many bytes and returns iperf3's complaint, if it has one; raises Broken as a trial does."""
     argv = iperf3_command.client_argv(
         traffic,
         host=chosen.target_address,
         port=chosen.target_port,
         seconds=1,
-        version=version,
+        version=bench.versions[chosen.client.name],
     )
     at = argv.index("--time")
-    argv[at : at + 2] = ["--bytes", str(_PATH_CHECK_BYTES)]
-    try:
-        with Servers(
-            chosen.servers,
-            bench.executors,
-            bench.pool,
-            argv=lambda server: iperf3_command.server_argv(TARGET_PORT, version=bench.versions[server.name]),
-            seconds=_PATH_CHECK_SECONDS,
-        ):
-            run = run_client(bench.executors[chosen.client.name], argv, seconds=_PATH_CHECK_SECONDS, grace_seconds=0)
-            result = iperf3_result.parse(run.stdout)
-    except Broken as exc:
-        if isinstance(exc.__cause__, DeadlineExceeded):
-            raise NetbenchError(
-                f"{where}: the ends connect, but {_PATH_CHECK_BYTES} bytes do not arrive within"
-                f" {_PATH_CHECK_SECONDS:.0f} s; a path MTU smaller than the interfaces' own swallows large packets, so"
-                " lower the MTU or let ICMP 'fragmentation needed' through"
-            ) from exc
-        raise
-    if result.error:
-        raise NetbenchError(f"{where}: iperf3 says: {result.error}")
+    argv[at : at + 2] = ["--bytes", str(size)]
+    with Servers(
+        chosen.servers,
+        bench.executors,
+        bench.pool,
+        argv=lambda server: iperf3_command.server_argv(TARGET_PORT, version=bench.versions[server.name]),
+        seconds=_PATH_CHECK_SECONDS,
+    ):
+        run = run_client(bench.executors[chosen.client.name], argv, seconds=_PATH_CHECK_SECONDS, grace_seconds=0)
+        return iperf3_result.parse(run.stdout).error

@@ -30,9 +30,7 @@ enable_plugins = netbench.cni.lab, yaml
 inventory_unparsed_warning = false
 """
 # What decides how Ansible runs, or where a lab is looked for, must come from here alone.
-FOREIGN = ("ANSIBLE_", "NETBENCH_", "RUNNER_", "AWX_")
-NATIVE = {"name": "native", "datapath": "routed"}
-FLANNEL = {"name": "flannel", "datapath": "vxlan"}
+FOREIGN = ("ANSIBLE_", "NETBENCH_", "RUNNER_", "AWX_", "PYTHONPATH")
 # For those who want every trial to count, however busy this machine is.
 NEVER_VOID = {"offered_below": "0%", "steal_above": "100%", "speed_below": "0%"}
 RESULT = "measurement_result.json"
@@ -116,19 +114,13 @@ class Site:
 
     def measurement(self, matrix: Mapping[str, Any], **variables: Any) -> list[dict[str, Any]]:
         """Tasks that run a matrix on the lab, which is up, and keep what the role measurement says of it."""
-        state = self.state
-        given = {
-            "netbench_clusters": state["clusters"],
-            "netbench_provider": "lab",
-            "netbench_shared_machine": True,
-            "netbench_conditions": {**state["settings"], "cpu_binding": state["cpu_binding"]},
-            "netbench_results_dir": str(self.results),
-            "measurement_matrix": matrix,
-            **variables,
-        }
+        where = {"netbench_results_dir": str(self.results)}
         keep = {"content": "{{ measurement_result | to_json }}", "dest": str(self.directory / RESULT), "mode": "0600"}
         return [
-            {"ansible.builtin.include_role": {"name": "netbench.cni.measurement"}, "vars": given},
+            {
+                "ansible.builtin.include_role": {"name": "netbench.cni.measurement"},
+                "vars": {**where, "measurement_matrix": matrix, **variables},
+            },
             {"ansible.builtin.copy": keep, "check_mode": False},
         ]
 

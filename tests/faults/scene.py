@@ -122,11 +122,13 @@ class Scene:
 
     # --- plays ---
 
-    def start(self, *playbooks: str, on_terminal: bool = False, **variables: Any) -> Play:
-        """Start playbooks of the collection, by name."""
+    def start(self, *playbooks: str, on_terminal: bool = False, inventory: str = "", **variables: Any) -> Play:
+        """Start playbooks of the collection, by name; `inventory` is one beside the lab's."""
         paths = [str(ROOT / "playbooks" / f"{name}.yml") for name in playbooks]
         variables = {"lab_name": self.name, "lab_state_dir": str(self._labs), **LAB, **variables}
         argv = [plays.program("ansible-playbook"), *paths, "--extra-vars", json.dumps(variables)]
+        if inventory:
+            argv += ["--inventory", "hosts.netbench_lab.yml", "--inventory", inventory]
         self._plays.append(Play(argv, self.directory, self._environ, on_terminal))
         return self._plays[-1]
 
@@ -145,10 +147,27 @@ class Scene:
             "measure",
             on_terminal=on_terminal,
             measurement_matrix={**MATRIX, **matrix},
-            measurement_run_id=run,
             measurement_resume=resume,
-            **{"measurement_results_dir": str(self.results), **others},
+            **{"measurement_run_id": run, "measurement_results_dir": str(self.results), **others},
         )
+
+    def refusal(self, run: str, *, matrix: Mapping[str, Any] | None = None, **others: Any) -> str:
+        """What a measurement says that must fail before the first trial."""
+        there = set(self.processes())
+        before = self.journal_lines(run)
+        play = self.measure(run, matrix=matrix or {}, **others)
+        assert play.wait(60) != 0, play.output
+        assert "trials to run" not in play.output or "[1/" not in play.output, play.output
+        assert "Traceback" not in play.output
+        assert eventually(lambda: set(self.processes()) <= there, SECONDS_TO_VANISH), self.processes()
+        assert self.journal_lines(run) == before
+        assert not self.leftovers(), self.leftovers()
+        return play.complaint
+
+    def journal_lines(self, run: str) -> list[bytes]:
+        """The lines of a journal but its header, whatever they are."""
+        path = self.results / run / "trials.jsonl"
+        return path.read_bytes().splitlines()[1:] if path.is_file() else []
 
     def journal_of(self, run: str) -> list[FinishedTrial]:
         """What the journal holds; it must be valid. None yet is none."""

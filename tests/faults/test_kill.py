@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -82,3 +83,17 @@ def test_killed_before_the_engine_asked_for_word_of_it(lab: Scene) -> None:
     time.sleep(2)
     lab.wait_until_calm()
     assert not (lab.results / RUN).exists()
+
+
+def test_killed_while_iftop_looks(lab: Scene) -> None:
+    matrix = {"blocks": 1, "evidence": {"iftop": {"scenarios": ["pod_to_pod"], "seconds": 3}}}
+    play = lab.measure(RUN, matrix=matrix)
+    assert eventually(lambda: "iftop" in {command.split()[0] for command in lab.processes().values()}, 60), play.output
+    play.kill()
+    lab.wait_until_calm()
+    resumed = lab.measure(RUN, resume=True, matrix=matrix)
+    assert resumed.wait() == 0, resumed.output
+    assert "trials to run: 0," in resumed.output
+    manifest = json.loads((lab.results / RUN / "run.json").read_text(encoding="utf-8"))
+    assert {look["cluster"] for look in manifest["evidence"]["iftop"]} == {"native", "flannel"}
+    assert manifest["finished"]

@@ -48,8 +48,7 @@ def _stop_and_finish(lab: Scene, play: Play, stop: Callable[[Play], None], trial
     stop(play)
     assert play.wait(10) != 0
     lab.wait_until_calm()
-    print(play.output[-1500:])
-    assert len(lab.journal_of(RUN)) == trials
+    assert len(lab.journal_of(RUN)) == trials, play.output
     assert not lab.leftovers()
     resumed = lab.measure(RUN, resume=True, matrix={})
     assert resumed.wait() == 0, resumed.output

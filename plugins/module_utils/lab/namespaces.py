@@ -72,7 +72,7 @@ def start_holder(lab: str, state_dir: str, endpoints: dict[str, str | None], use
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=kept
     ) as process:
-        stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)  # pipes, as asked for
+        stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)  # pipes, as asked for
         stdin.write(source.encode())
         stdin.close()
         answer = stdout.readline()

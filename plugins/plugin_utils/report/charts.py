@@ -120,7 +120,7 @@ def _distribution(measured: Measured, scenario: Record, name: str) -> _Row:
         for place, (left, right) in enumerate(pairwise(columns)):
             blocks = [block for block in left if block in right]
             # One line with gaps is drawn much faster than a line for each pair.
-            across = [x for _ in blocks for x in (place, place + 1, np.nan)]
+            across = [x for _block in blocks for x in (place, place + 1, np.nan)]
             along = [y for block in blocks for y in (left[block] / factor, right[block] / factor, np.nan)]
             axes.plot(across, along, color=svg.MUTED, alpha=0.35, linewidth=1, clip_on=False)
         for place, (column, summary) in enumerate(zip(columns, summaries, strict=True)):
@@ -146,13 +146,16 @@ def _bounds(summaries: Iterable[Record | None]) -> list[float]:
 
 
 def _zoom(values: list[float], bounds: list[float]) -> tuple[float, float]:
-    """An axis for all values and, where it costs no more than two thirds of it, their intervals."""
+    """An axis for all values and, where it costs no more than two thirds of it, their intervals.
+
+    It covers one per cent of the values at least, so that what is alike looks alike.
+    """
     low, high = min(values), max(values)
-    span = high - low or 0.05 * abs(high) or 1.0
+    span = max(high - low, 0.01 * abs(high)) or 1.0
     low = max(min(low, *bounds), low - span) if bounds else low
     high = min(max(high, *bounds), high + span) if bounds else high
-    pad = 0.08 * (high - low) or 0.08 * span
-    bottom = -0.02 * (high + pad) if min(values) >= 0 and low - pad < 0 else low - pad
+    pad = max(0.08 * (high - low), (span - (high - low)) / 2)
+    bottom = low - pad if low - pad >= 0 or min(values) < 0 else -0.02 * (high + pad)
     return bottom, high + pad
 
 
@@ -253,7 +256,7 @@ def _nic_panel(measured: Measured, cluster: str, found: Curves, top: float) -> _
     """Rates of the NICs that carry traffic; those that do not are named below."""
     texts = measured.texts
     factor, unit = scale(top, "bits_per_second")
-    busy = {key: band for key, band in found.nics.items() if float(band.mean.max()) > _IDLE_SHARE * top}
+    busy = {key: band for key, band in found.nics.items() if float(band.mean.mean()) > _IDLE_SHARE * top}
     ports = sorted({key[:2] for key in busy}, key=lambda port: (ROLES.index(port[0]), port[1]))
     ordered = sorted(busy, key=lambda key: (ports.index(key[:2]), key[2]))
     # Wide lines below narrow ones: what one node sends and the next receives lies on one another.
@@ -274,9 +277,7 @@ def _nic_panel(measured: Measured, cluster: str, found: Curves, top: float) -> _
         role, nic, direction = key
         label = texts("chart.nic_in" if direction == "rx" else "chart.nic_out", role=texts(f"role.{role}"), nic=nic)
         keys.append(Key(label, svg.css_variable(colours[key]), dash=dashes[key], width=widths[key]))
-    idle = sorted(
-        {f"{texts(f'role.{role}')} {nic}" for role, nic, _direction in found.nics if (role, nic) not in ports}
-    )
+    idle = sorted({f"{texts(f'role.{role}')} {nic}" for role, nic, _way in found.nics if (role, nic) not in ports})
     note = texts("chart.nics_idle", nics=texts("list.comma").join(idle)) if idle else ""
     return _Planned(texts("chart.nics", cluster=cluster, unit=unit), draw, keys, note)
 

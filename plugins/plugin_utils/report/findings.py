@@ -35,13 +35,13 @@ def health_sentence(measured: Measured) -> str:
 
 
 def reasons(measured: Measured) -> list[str]:
-    """Why trials do not count, the commonest reason first; reasons that differ in their numbers only are told as one."""
+    """Why trials do not count, the commonest reason first; reasons that differ in numbers only are told as one."""
     kinds: dict[tuple[str, str], list[str]] = {}
     for trial in measured.trials:
         if trial["status"] != "ok":
             kinds.setdefault((trial["status"], _NUMBER.sub("", trial["reason"])), []).append(trial["reason"])
     found = []
-    for (status, _), told in sorted(kinds.items(), key=lambda kind: -len(kind[1])):
+    for (status, _reason), told in sorted(kinds.items(), key=lambda kind: -len(kind[1])):
         key = "health.reason" if len(set(told)) == 1 else "health.reason_like"
         word = measured.texts(f"status_word.{status}")
         found.append(measured.texts(key, status=word, n=len(told), reason=told[0]))

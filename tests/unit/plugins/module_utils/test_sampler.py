@@ -214,7 +214,8 @@ class Namespaces:
 
     def __init__(self) -> None:
         self.holder = subprocess.Popen(["unshare", "--user", "--map-root-user", "--net", "sleep", "120"])
-        wait_until(lambda: differs(self.holder.pid, os.getpid()), "the user namespace")
+        # Users are mapped only after the namespace is there, and before that nobody may unshare in it.
+        wait_until(lambda: Path(f"/proc/{self.holder.pid}/comm").read_text() == "sleep\n", "the user namespace")
         self.enter = ("nsenter", "-t", str(self.holder.pid), "-U", "--preserve-credentials", "-n", "--")
         self.pauses = {name: subprocess.Popen([*self.enter, "unshare", "--net", "sleep", "120"]) for name in "ab"}
         for pause in self.pauses.values():

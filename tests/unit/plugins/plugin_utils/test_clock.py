@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.netbench.cni.plugins.plugin_utils import clock
 from ansible_collections.netbench.cni.plugins.plugin_utils.executor import Completed
 from ansible_collections.netbench.cni.plugins.plugin_utils.model import NetbenchError
-
 from tests.unit.process_executor import ProcessExecutor
 
 

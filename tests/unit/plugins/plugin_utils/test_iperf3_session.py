@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.netbench.cni.plugins.plugin_utils.iperf3_session import (
     Broken,
     Servers,
@@ -21,7 +22,6 @@ from ansible_collections.netbench.cni.plugins.plugin_utils.iperf3_session import
     stop_server,
 )
 from ansible_collections.netbench.cni.plugins.plugin_utils.model import Endpoint
-
 from tests.unit.process_executor import ProcessExecutor
 
 HOST = "pod"

@@ -67,7 +67,8 @@ def test_every_cluster_and_scenario_once_a_block(made: Matrix) -> None:
 
 @given(matrices)
 def test_a_scenarios_trials_are_adjacent(made: Matrix) -> None:
-    groups = [key for key, _group in itertools.groupby(plan(made), key=lambda trial: (trial.block, trial.scenario.name))]
+    grouped = itertools.groupby(plan(made), key=lambda trial: (trial.block, trial.scenario.name))
+    groups = [key for key, _trials in grouped]
     assert len(groups) == len(set(groups))
 
 

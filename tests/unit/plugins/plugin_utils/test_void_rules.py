@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.netbench.cni.plugins.plugin_utils import void_rules
 from ansible_collections.netbench.cni.plugins.plugin_utils.matrix import VoidRules
 from ansible_collections.netbench.cni.plugins.plugin_utils.model import FinishedTrial, Scenario, Traffic
