@@ -16,8 +16,6 @@ from typing import Any
 
 import ansible_runner
 
-FACT_HOST = "localhost"
-
 
 def follow(event: dict[str, Any]) -> bool:
     """Prints a line when a task ends; returning True keeps the event in ansible-runner's artifacts."""
@@ -30,21 +28,31 @@ def follow(event: dict[str, Any]) -> bool:
 
 
 def measure(work_dir: Path, inventory: str, variables: dict[str, Any], collections: str | None) -> dict[str, Any]:
-    """Runs netbench.cni.site and returns the facts that it left; raises RuntimeError when the play failed."""
+    """Runs netbench.cni.site and returns the facts that it left; raises RuntimeError when the play failed.
+
+    They come with the event of the task that set them. ansible-runner's `get_fact_cache` would do up to ansible-core
+    2.18; it does not know the format of later fact caches.
+    """
     work_dir.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {}
+
+    def take_facts(event: dict[str, Any]) -> bool:
+        facts.update((event.get("event_data", {}).get("res") or {}).get("ansible_facts", {}))
+        return follow(event)
+
     run = ansible_runner.run(
         private_data_dir=str(work_dir),
         playbook="netbench.cni.site",
         inventory=inventory,
         extravars={"netbench_results_dir": str(work_dir / "results"), **variables},
         envvars={"ANSIBLE_COLLECTIONS_PATH": collections} if collections else None,
-        event_handler=follow,
+        event_handler=take_facts,
         quiet=True,
     )
     if run.rc:
         raise RuntimeError(f"the play ended with status {run.status} (code {run.rc})")
-    facts: dict[str, Any] = run.get_fact_cache(FACT_HOST)["netbench"]
-    return facts
+    found: dict[str, Any] = facts["netbench"]
+    return found
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ class Servers:
 
     def _listens(self, name: str) -> bool:
         """Waits on the endpoint itself, a second at a time so that a wait given up ends soon."""
-        script = f"for i in $(seq 100); do {listening_test(self._port)} && exit 0; sleep 0.01; done; exit 1"
+        script = f"i=0; until {listening_test(self._port)}; do i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.005; done"
         deadline = time.monotonic() + _LISTEN_SECONDS
         while time.monotonic() < deadline and not self._running[name].done():
             if self._executors[name].run(["sh", "-c", script], deadline_seconds=_STEP_SECONDS).rc == 0:

@@ -12,8 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from ansible_collections.netbench.cni.tests.benchmarks import _lab
 from ansible_collections.netbench.cni.tests.roles.conftest import CLUSTERS
 
@@ -57,8 +55,7 @@ def test_it_follows_the_run_and_reads_the_facts(collections: Path, tmp_path: Pat
     assert Path(report).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-@pytest.mark.parametrize("matrix", ['{"blocks": 0}', '{"bloks": 1}'])
-def test_a_play_that_fails_says_why(collections: Path, tmp_path: Path, matrix: str) -> None:
+def test_a_play_that_fails_says_why(collections: Path, tmp_path: Path) -> None:
     lab = _lab.Site(tmp_path, "python", tmp_path / "labs", collections)
     extra = {
         "lab_name": lab.lab,
@@ -67,10 +64,10 @@ def test_a_play_that_fails_says_why(collections: Path, tmp_path: Path, matrix: s
         "lab_line_rate": "1Gbit",
     }
     try:
-        given = ["--matrix", matrix, "--extra", json.dumps(extra)]
+        given = ["--matrix", '{"bloks": 1}', "--extra", json.dumps(extra)]
         done = run_example(collections, "--work-dir", str(tmp_path / "work"), *given)
     finally:
         lab.down()
     assert done.returncode != 0
     assert "failed" in done.stdout
-    assert re.search(r"matrix(\.blocks is 0|.* bloks)", done.stdout), done.stdout
+    assert re.search(r"^ +matrix .*bloks", done.stdout, re.MULTILINE), done.stdout

@@ -44,8 +44,8 @@ MATRIX = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_lab.Site]:
-    directory = tmp_path_factory.mktemp("null")
-    made = _lab.Site(directory, "null", directory / "labs")
+    directory = tmp_path_factory.mktemp("truth")
+    made = _lab.Site(directory, "truth", directory / "labs")
     try:
         made.up(lab_line_rate="500Mbit", lab_clusters=CLUSTERS)
         yield made
