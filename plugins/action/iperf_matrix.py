@@ -41,8 +41,10 @@ _TARGET_SIDE = Path(__file__).resolve().parent.parent / "module_utils"
 class Interrupted(BaseException):
     """SIGINT or SIGTERM arrived; not an Exception, so that nothing on the way takes it for a failed trial."""
 
-    def __str__(self) -> str:
-        return f"stopped by {self.args[0]}; what was measured is kept, go on with resume: true"
+    def __init__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"stopped by {name}; what was measured is kept, go on with resume: true")
+        self.number = number
 
 
 class ActionModule(ActionBase):
@@ -171,21 +173,28 @@ def _orderly_end() -> Iterator[None]:
     """Turns SIGINT, SIGTERM and the play's own death into an exception, so that nothing of ours outlives the play.
 
     Ansible's workers lead sessions of their own: without the kernel's word of the parent's death a killed play would
-    leave a worker that goes on measuring.
+    leave a worker that goes on measuring. Once all is in order the signal has its usual effect: Ansible ends the worker
+    without a result, which nobody would read and which, in a pipe that is full, would keep it for ever.
     """
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         for each in _ENDING:  # a second one must not disturb what the first one set off
             signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(signal.Signals(number).name)
+        raise Interrupted(number)
 
     before = {number: signal.signal(number, interrupt) for number in _ENDING}
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    play = multiprocessing.parent_process()
-    if play is not None and play.pid != os.getppid():  # it died before the kernel knew that we want to know
-        raise Interrupted("the end of its play")
+    stopped: Interrupted | None = None
     try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        play = multiprocessing.parent_process()
+        if play is not None and play.pid != os.getppid():  # it died before the kernel knew that we want to know
+            raise Interrupted(signal.SIGTERM)
         yield
+    except Interrupted as exc:
+        stopped = exc
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if stopped:
+        signal.raise_signal(stopped.number)
+        raise stopped

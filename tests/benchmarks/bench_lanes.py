@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.netbench.cni.tests.benchmarks import _lab
 
 RATIO_BOUND = 0.6
-BLOCKS = 8
+BLOCKS = 6
 SCENARIOS = [
     {"name": "pod_to_pod_tcp", "path": "pod_to_pod", "protocol": "tcp"},
     {"name": "node_to_node_tcp", "path": "node_to_node", "protocol": "tcp"},

@@ -7,6 +7,9 @@ One long iperf3 flow a case is cut into slices of a second; the sampler, started
 the lab, is stopped and continued by signals in the order on-off, off-on, on-off, … A machine that drifts within seconds
 so drifts for both sides of a pair, and the flow's own start and end are in no slice. The loss is 1 − on/off; its 95 %
 interval is that of a paired t test on log ratios.
+
+The flow that only the CPUs hold down has no bound: its rate varies by some per cent from second to second, more than
+the share of a CPU that the sampler could take from it, which is printed too.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ WARMUP, SLICE, TAIL = 2.0, 1.0, 1.0
 # How far from a switch the counting begins and ends: when the traffic began is known to some 30 ms.
 GUARD = 0.1
 LOSS_BOUND = 1.0
-LINE_RATE = 1e9
+LINE_RATE = 500e6
 SAMPLER = _lab.CHECKOUT / "plugins" / "module_utils" / "sampler.py"
 IDLE_COLUMNS = (3, 4, 7)  # idle, iowait and steal of a line of /proc/stat (proc_stat(5))
 
@@ -50,11 +53,12 @@ Pairs = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Case:
-    """Traffic between the pods of a cluster."""
+    """Traffic between the pods of a cluster, and the loss in per cent that is allowed."""
 
     name: str
     cluster: str
     traffic: Traffic
+    bound: float | None = LOSS_BOUND
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Slice:
 CASES = (
     Case("line_rate_tcp", "capped", Traffic()),
     Case("half_rate_tcp", "capped", Traffic(rate_bits_per_second=LINE_RATE / 2)),
-    Case("cpu_bound_tcp", "open", Traffic()),
+    Case("cpu_bound_tcp", "open", Traffic(), None),
 )
 CLUSTERS = [
     {"name": "capped", "datapath": "vxlan"},
@@ -198,7 +202,7 @@ def report(case: Case, throughput: Pairs, cores: Pairs) -> None:
     _lab.line(f"{name}_throughput", float(throughput[:, 1].mean()) / 1e6, "Mbit/s")
     _lab.line(f"{name}_throughput_loss", float(loss), "%")
     _lab.line(f"{name}_throughput_loss_ci_low", float(low), "%")
-    _lab.line(f"{name}_throughput_loss_ci_high", float(high), "%", LOSS_BOUND)
+    _lab.line(f"{name}_throughput_loss_ci_high", float(high), "%", case.bound)
     cost, least, most = interval(cores[:, 0] - cores[:, 1])
     _lab.line(f"{name}_cpu_without", float(cores[:, 1].mean()), "cores")
     _lab.line(f"{name}_cpu_cost", cost, "cores")

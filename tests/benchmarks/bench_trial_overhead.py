@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a trial takes beyond iperf3's own `--time`: servers up, client's connection and end, samples, trace, files.
 
-A real run of the default profile's scenarios in a lab of its own with a fixed line rate. An unlimited TCP client ends
-later than others, since its last messages wait behind what it sent in the line's queue (25 ms) and its socket buffer.
+A real run of the default profile's scenarios in a lab of its own with a fixed line rate. Most of it is the starting of
+programs (each enters an endpoint's namespaces first), so another load on this machine shows in it.
 """
 
 from __future__ import annotations

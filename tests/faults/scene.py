@@ -218,7 +218,8 @@ class Scene:
         return sorted(set(self._files()) - self._found)
 
     def _files(self) -> Iterator[str]:
-        yield from (str(path) for path in (self.directory / "tmp").iterdir())
+        own = (self.directory / "tmp").iterdir()
+        yield from (str(path) for path in own if not path.name.startswith("pymp-"))  # Ansible's, from 2.21 on
         yield from (str(path) for path in Path("/tmp").glob("netbench-*") if self.name in path.name)
 
     def _namespaces(self) -> set[int]:

@@ -35,6 +35,8 @@ def test_stopped_in_mid_trial(lab: Scene, stop: Callable[[Play], None]) -> None:
     play = lab.measure(RUN, matrix={}, on_terminal=stop is type_ctrl_c)
     lab.wait_for_trial(RUN, 1)
     _stop_and_finish(lab, play, stop, trials=1)
+    if stop is not terminate:  # after which Ansible is gone at once
+        assert "stopped by SIGINT; what was measured is kept, go on with resume: true" in play.output
 
 
 @pytest.mark.parametrize("stop", [interrupt, terminate])

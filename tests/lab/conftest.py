@@ -23,6 +23,8 @@ from ansible_collections.netbench.cni.plugins.module_utils.lab.namespaces import
 )
 from ansible_collections.netbench.cni.plugins.module_utils.lab.spec import parse
 from ansible_collections.netbench.cni.plugins.module_utils.lab.state import StateDir
+from ansible_collections.netbench.cni.tests.benchmarks import _lab
+from ansible_collections.netbench.cni.tests.lab import engine_runs
 
 LINE_RATE = 500_000_000
 SECONDS = 30
@@ -143,3 +145,15 @@ def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     yield make
     for one in made:
         one.down()
+
+
+@pytest.fixture(scope="session")
+def site(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> _lab.Site:
+    """A directory with playbooks for the session's lab."""
+    return _lab.Site(tmp_path_factory.mktemp("engine"), "lab", Path(lab.directory.root))
+
+
+@pytest.fixture(scope="session")
+def runs(site: _lab.Site) -> engine_runs.Runs:
+    """What the engine measured on the session's lab."""
+    return engine_runs.measure(site)

@@ -1,118 +1,31 @@
 # Copyright: netbench.cni contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real runs of the engine by ansible-playbook on the session's lab: every path, what is written, whether it is right.
-
-The first run measures both clusters, the second selects the remaining scenarios for one of them; most tests look at
-what the two left.
-"""
+"""Real runs of the engine by ansible-playbook on the session's lab: every path, what is written, whether it is right."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from ansible_collections.netbench.cni.plugins.plugin_utils import journal, results, sampling
-from ansible_collections.netbench.cni.plugins.plugin_utils.sampling import NicRate
+from ansible_collections.netbench.cni.plugins.plugin_utils import journal, results
 from ansible_collections.netbench.cni.tests.benchmarks import _lab
+from ansible_collections.netbench.cni.tests.lab.engine_runs import ALONE, BOTH, EXTERNAL, MATRIX, PATHS, SERVICE, Runs
 
 SCHEMA = json.loads((_lab.CHECKOUT / "docs" / "results.schema.json").read_text(encoding="utf-8"))
 LINE_RATE = 500e6
-EXTERNAL, SERVICE = "external_to_load_balancer", "pod_to_service"
-BOTH = [
-    {"name": "nodes", "path": "node_to_node"},
-    {"name": "pods", "path": "pod_to_pod"},
-    {"name": "udp", "path": "pod_to_pod", "protocol": "udp", "rate": "92.5%", "length": 8192, "primary": "loss_ratio"},
-    {"name": "service_forwarded", "path": SERVICE, "forwarding": "forwarded"},
-    {"name": "external_forwarded", "path": EXTERNAL, "forwarding": "forwarded"},
-    {"name": "external_local", "path": EXTERNAL, "forwarding": "local"},
-]
-ALONE = [
-    {"name": "same_node", "path": "pod_to_pod_same_node"},
-    {"name": "reverse", "path": "pod_to_pod", "direction": "reverse"},
-    {"name": "bidirectional", "path": "pod_to_pod", "direction": "bidirectional"},
-    {"name": "streams", "path": "pod_to_pod", "streams": 4},
-    {"name": "ipv6", "path": "pod_to_pod", "family": 6},
-    {"name": "service_local", "path": SERVICE, "forwarding": "local"},
-    {"name": "service_any", "path": SERVICE},
-    {"name": "external_any", "path": EXTERNAL},
-]
-PATHS = {each["name"]: each["path"] for each in BOTH + ALONE}
-MATRIX = {
-    "blocks": 1,
-    "window": "0.8s",
-    "retries": 1,
-    "void": _lab.NEVER_VOID,
-    "evidence": {"iftop": {"scenarios": ["pods"], "seconds": "1s"}, "flow_share": {"flows": 200}},
-    "defaults": {"protocol": "tcp", "socket_buffer": "400K"},
-    "scenarios": [*BOTH, *ALONE],
-    "select": [each["name"] for each in BOTH],
-}
 TRAFFIC_METRICS = {"throughput_bits_per_second", "offered_bits_per_second", "path_cpu_cores", "cpu_cores_per_gbit"}
 TCP_METRICS = {"retransmits", "rtt_seconds"}
 UDP_METRICS = {"loss_ratio", "jitter_seconds", "packets_per_second"}
 NODE_CPU_METRICS = ("cpu_cores", "softirq_cores")
 # On the wire there are headers too: 0.6 % with TCP in 9000 bytes, and 50 bytes more with VXLAN.
 NIC_TO_THROUGHPUT = (0.97, 1.05)
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Both runs, and where the link `latest` led after each."""
-
-    first: _lab.Measured
-    second: _lab.Measured
-    latest: tuple[str, str]
-
-    @property
-    def trials(self) -> list[tuple[Path, dict[str, Any]]]:
-        """Every trial with its run's directory."""
-        return [(run.directory, trial) for run in (self.first, self.second) for trial in run.trials]
-
-    def of(self, scenario: str, cluster: str = "flannel") -> dict[str, Any]:
-        run = self.first if scenario in MATRIX["select"] else self.second
-        return run.trial(scenario, cluster)
-
-    def raw(self, trial: dict[str, Any]) -> Path:
-        (directory,) = [run for run, each in self.trials if each["id"] == trial["id"]]
-        return directory / "raw" / str(trial["id"])
-
-    def json(self, trial: dict[str, Any], name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.raw(trial) / name).read_text(encoding="utf-8"))
-        return content
-
-    def nic_rates(self, trial: dict[str, Any], node: str) -> dict[str, NicRate]:
-        """A node's NICs in the trial's window, read from the raw samples."""
-        (samples,) = self.raw(trial).glob("samples-*.jsonl")
-        spool = sampling.parse_spool(samples.read_text(encoding="utf-8").splitlines())
-        return sampling.nic_rates(spool, trial["window"]["start"], trial["window"]["end"], node)
-
-
-@pytest.fixture(scope="module")
-def site(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> _lab.Site:
-    return _lab.Site(tmp_path_factory.mktemp("engine"), "lab", Path(lab.directory.root))
-
-
-@pytest.fixture(scope="module")
-def runs(site: _lab.Site) -> Runs:
-    latest = site.results / "latest"
-    first = site.measure(MATRIX)
-    after_first = str(latest.readlink())
-    chosen = {
-        "clusters": ["flannel"],
-        "baseline": "flannel",
-        "select": [each["name"] for each in ALONE],
-        "evidence": {},
-    }
-    second = site.measure({**MATRIX, **chosen})
-    return Runs(first, second, (after_first, str(latest.readlink())))
 
 
 # --- what is written ---
@@ -297,62 +210,6 @@ def test_the_sum_of_node_cpu_is_within_the_machines(runs: Runs) -> None:
         assert 0 < metrics["path_cpu_cores"] <= (os.cpu_count() or 1)
         assert sum(nodes) <= metrics["path_cpu_cores"] * 1.001
         assert all(0 < value <= 1.001 for value in nodes)
-
-
-# --- the path ---
-
-
-@pytest.mark.parametrize("cluster", ["native", "flannel"])
-@pytest.mark.parametrize(
-    ("scenario", "forwarding"),
-    [("service_forwarded", "forwarded"), ("external_forwarded", "forwarded"), ("external_local", "local")],
-)
-def test_the_trace_shows_the_path_that_was_asked_for(runs: Runs, scenario: str, forwarding: str, cluster: str) -> None:
-    assert_traced(runs.of(scenario, cluster), forwarding)
-
-
-@pytest.mark.parametrize("scenario", ["service_local", "service_any", "external_any"])
-def test_the_trace_shows_the_path_that_was_taken(runs: Runs, scenario: str) -> None:
-    trial = runs.of(scenario)
-    same = trial["path_trace"]["ingress_node"] == trial["endpoints"]["server_node"]
-    assert_traced(trial, "local" if same or scenario == "service_local" else "forwarded")
-
-
-def assert_traced(trial: dict[str, Any], forwarding: str) -> None:
-    """All three kinds of evidence tell the same story, which is the endpoints' too."""
-    trace, endpoints = trial["path_trace"], trial["endpoints"]
-    assert trace["agreed"] == ["server_peer", "conntrack", "nic_counters"], trace
-    assert trace["forwarding"] == forwarding
-    assert trace["cni_crossed"] == (forwarding == "forwarded")
-    assert trace["serving_pod"] == endpoints["server"]
-    assert trace["serving_node"] == endpoints["server_node"]
-    assert trace["ingress_node"] == endpoints["ingress_node"]
-    assert trace["load_balancer"] == (None if PATHS[trial["scenario"]] == SERVICE else f"nlb-{trial['cluster']}")
-    assert [(hop["node"], hop["nic"], hop["direction"]) for hop in trace["hops"]] == expected_hops(trial, forwarding)
-
-
-def expected_hops(trial: dict[str, Any], forwarding: str) -> list[tuple[str, str, str]]:
-    """The NICs that the bulk of the bytes crosses: into the ingress node by its own, between nodes by the pods'."""
-    ingress, serving = trial["endpoints"]["ingress_node"], trial["endpoints"]["server_node"]
-    pod_nic = "ens5" if trial["cluster"] == "native" else "ens3"
-    if PATHS[trial["scenario"]] == SERVICE:
-        return [(ingress, pod_nic, "out"), (serving, pod_nic, "in")] if forwarding == "forwarded" else []
-    onward = [(ingress, "ens3", "out"), (serving, pod_nic, "in")] if forwarding == "forwarded" else []
-    return [(ingress, "ens3", "in"), *onward]
-
-
-def test_direct_paths_have_no_trace(runs: Runs) -> None:
-    direct = [trial for _run, trial in runs.trials if PATHS[trial["scenario"]] not in (SERVICE, EXTERNAL)]
-    assert direct
-    assert all(trial["path_trace"] == {} for trial in direct)
-
-
-def test_pods_of_the_same_node_do_not_leave_it(runs: Runs) -> None:
-    trial = runs.of("same_node")
-    node = trial["endpoints"]["client_node"]
-    assert trial["endpoints"]["server_node"] == node
-    rate = runs.nic_rates(trial, node)["ens3"].tx_bits_per_second
-    assert rate < 0.01 * trial["metrics"]["throughput_bits_per_second"]
 
 
 # --- runs that measure nothing, or little ---
