@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -84,9 +83,8 @@ class Servers:
 
     def __enter__(self) -> Self:
         for endpoint in self._endpoints:
-            argv = [*self._argv(endpoint), "--pidfile", _pidfile(endpoint.name, self._port)]
             self._running[endpoint.name] = self._pool.submit(
-                self._executors[endpoint.name].run, argv, deadline_seconds=self._deadline
+                self._executors[endpoint.name].run, self._argv(endpoint), deadline_seconds=self._deadline
             )
         try:
             self._wait_until_listening()
@@ -134,7 +132,7 @@ class Servers:
         return {name: future.result() for name, future in self._running.items() if future in done}
 
     def _stop(self) -> None:
-        left = [name for name, future in self._running.items() if not _ended_well(future)]
+        left = [name for name, future in self._running.items() if not future.done()]
         kills = [self._pool.submit(stop_server, self._executors[name], self._port) for name in left]
         ending: list[Future[Any]] = [*kills, *self._running.values()]
         wait(ending, timeout=_STEP_SECONDS)
@@ -142,12 +140,18 @@ class Servers:
 
 def stop_server(executor: Executor, port: int = TARGET_PORT) -> None:
     """Ends the server that an earlier run of ours may have left on this endpoint; none is fine."""
-    pidfile = shlex.quote(_pidfile(executor.host, port))
-    # The process of that number may be another one by now; ours has the file's name among its arguments.
-    script = (
-        f"test -s {pidfile} || exit 0; pid=$(tr -d '\\0' < {pidfile});"
-        f" grep -qF -e {pidfile} /proc/$pid/cmdline 2>/dev/null && kill $pid 2>/dev/null; rm -f {pidfile}"
-    )
+    # Namespaces may share a file system and process ids, so neither a pidfile nor a name tells whose server it is.
+    script = f"""
+here=$(readlink /proc/self/ns/net)
+for comm in $(grep -lx iperf3 /proc/[0-9]*/comm 2>/dev/null); do
+    process=${{comm%/comm}}
+    [ "$(readlink "$process/ns/net")" = "$here" ] || continue
+    case "$(tr '\\0' ' ' < "$process/cmdline")" in
+        *" --server "*"--port {port} --json "*) kill "${{process#/proc/}}" 2>/dev/null ;;
+    esac
+done
+exit 0
+"""
     executor.run(["sh", "-c", script], deadline_seconds=_STEP_SECONDS)
 
 
@@ -173,15 +177,6 @@ def run_client(
         raise Broken(f"iperf3 client on {executor.host} was cut off: {done.stderr.strip() or f'exit code {done.rc}'}")
     stderr = _STAMP.sub("", done.stderr).strip()
     return ClientRun(done.stdout, stderr, done.rc, float(stamp[1]), float(stamp[2]))
-
-
-def _pidfile(host: str, port: int) -> str:
-    return f"/tmp/netbench-{host}-{port}.pid"
-
-
-def _ended_well(future: Future[Completed]) -> bool:
-    """Else it still runs, or was killed and left its pidfile."""
-    return future.done() and future.exception() is None and future.result().rc == 0
 
 
 def _said(future: Future[Completed]) -> str:

@@ -1,7 +1,7 @@
 # Copyright: netbench.cni contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real runs of the engine by ansible-playbook on the session's lab: every path, what is written, whether it is right."""
+"""Real runs of the engine by ansible-playbook on the session's lab: what is written, and whether it is right."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
+from ansible_collections.netbench.cni.plugins.plugin_utils import iperf3_command
 from ansible_collections.netbench.cni.plugins.plugin_utils.iperf3_session import (
     Broken,
     Servers,
@@ -47,7 +47,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def servers(executor: ProcessExecutor, pool: ThreadPoolExecutor, argv: list[str] | None = None) -> Servers:
-    wanted = argv or ["iperf3", "-s", "-1", "--json"]
+    wanted = argv or iperf3_command.server_argv(5201)
     return Servers([SERVER], {HOST: executor}, pool, argv=lambda _server: wanted, seconds=2)
 
 
@@ -68,7 +68,6 @@ def test_a_trial_gives_both_ends_and_leaves_nothing(executor: ProcessExecutor, p
     assert json.loads(run.stdout)["end"]["sum_received"]["bytes"] > 0
     assert json.loads(outputs[HOST].stdout)["end"]["sum_received"]["bytes"] > 0
     assert not listens(executor)
-    assert not Path(f"/tmp/netbench-{HOST}-5201.pid").exists()
 
 
 def test_a_server_that_no_client_reached_is_stopped(executor: ProcessExecutor, pool: ThreadPoolExecutor) -> None:
@@ -102,6 +101,27 @@ def test_a_client_without_a_server_still_ends_with_its_message(executor: Process
 def test_a_client_that_hangs_is_broken_off(executor: ProcessExecutor) -> None:
     with pytest.raises(Broken, match="did not end"):
         run_client(executor, ["sleep", "60"], seconds=0.2, grace_seconds=0.1)
+
+
+def test_only_our_server_in_this_namespace_is_stopped(executor: ProcessExecutor, pool: ThreadPoolExecutor) -> None:
+    theirs = subprocess.Popen(["unshare", "--net", *iperf3_command.server_argv(5201)])
+    other = subprocess.Popen([*executor.prefix, "iperf3", "-s", "-p", "5202"], stdout=subprocess.DEVNULL)
+    try:
+        with servers(executor, pool):
+            stop_server(executor)
+            wait_until(lambda: not listens(executor))
+        assert (theirs.poll(), other.poll()) == (None, None)
+    finally:
+        for process in (theirs, other):
+            process.kill()
+            process.wait()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_stopping_where_nothing_runs_is_fine(executor: ProcessExecutor) -> None:
