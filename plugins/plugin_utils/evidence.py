@@ -136,10 +136,13 @@ def watch_with_iftop(bench: Bench, cluster: str, scenario: Scenario, seconds: fl
         looks = [bench.pool.submit(_look, bench, node, nic, seconds) for node, nic in places]
         traffic: list[Future[Any]] = [*looks, client]
         wait(traffic, timeout=seconds + _WAKE_AFTER_SECONDS)
-        wakes = [bench.pool.submit(_wake, bench, node, nic) for node, nic in places]
+        # More than once, for an iftop that started late was not over yet; each ends by its own deadline.
+        while asleep := [place for place, look in zip(places, looks, strict=True) if not look.done()]:
+            wakes = [bench.pool.submit(_wake, bench, node, nic) for node, nic in asleep]
+            for wake in wakes:
+                wake.result()
+            wait(looks, timeout=_WAKE_AFTER_SECONDS)
         texts = [look.result() for look in looks]
-        for wake in wakes:
-            wake.result()
         client.result()
     seen = []
     for (node, nic), text in zip(places, texts, strict=True):
