@@ -46,7 +46,8 @@ MATRIX = {
     "defaults": {},
     "scenarios": [POD_TO_POD],
 }
-SECONDS_TO_VANISH = 3.0
+# Killed before the engine began, an ordinary worker of Ansible still ends its task, which a busy machine draws out.
+SECONDS_TO_VANISH = 8.0
 
 
 class Play:
